@@ -18,7 +18,8 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from streamcast.consumers.transport import Batch, Headers
+from streamcast.consumers.transport import Batch
+from streamcast.page.dead_letters import DeadLetters, ShownDeadLetter
 from streamcast.page.pulse import Pulse
 from streamcast.page.ticks import Ticks
 from streamcast.page.track import Anomaly, Bars, Forecast, Track
@@ -27,7 +28,6 @@ from streamcast.quality import OLDER_SEASONS, Quality, Sums
 from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.model_spec import ANOMALOUS, SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead
-from streamcast.topics.dead_letters import REPLAYED
 from streamcast.topics.names import MOST_LANES
 from streamcast.topics.observations import LONGEST_KEY, Decoder
 
@@ -37,7 +37,6 @@ _LONGEST_PROBLEM: Final = 2_000
 SAMPLE_SECONDS: Final = 2.0
 TREND_SAMPLES: Final = 150
 _CLOCK_MS: Final = (WEEK_MS, DAY_MS)
-DEAD_LETTERS: Final = 50
 MOST_PROBLEMS: Final = 20
 _STUCK_SECONDS: Final = 30.0
 """After so long without progress the page no longer waits for what was in the topics when it started."""
@@ -72,19 +71,6 @@ class _ForecastMessage(msgspec.Struct, gc=False):
     model_version: str = ""
     warm: bool = True
     anomaly: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ShownDeadLetter:
-    """A rejected record as printable text; ``time`` is its Kafka timestamp (epoch ms)."""
-
-    id: str
-    time: int
-    reason: str
-    detail: str
-    source: str
-    value: str
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +138,7 @@ class Board:
         self._tracks: dict[tuple[str, int], Track] = {}
         self.sums: dict[str, dict[str, Sums]] = {}
         self.models: dict[str, str] = {}
-        self.dead: list[ShownDeadLetter] = []
+        self._dead = DeadLetters()
         self.samples: deque[Sample] = deque(maxlen=TREND_SAMPLES)
         self.pulse = Pulse(spec, clock)
         self.counts = Counter[str]()
@@ -203,30 +189,14 @@ class Board:
             self.pulse.take_forecasts(len(batch), cutoffs)
 
     def take_dead_letters(self, batch: Batch) -> None:
-        """Add records of the dead-letter topic: the original bytes, with reason and source in the headers.
-
-        The newest are kept, by time: partitions are read one after the other.
-        """
-        headers: Sequence[Headers] = batch.headers or [()] * len(batch)
-        columns = zip(batch.offsets, batch.timestamps, batch.values, headers, strict=True)
-        rows = [row for row in columns if REPLAYED not in dict(row[3])]
+        """Add records of the dead-letter topic; see ``DeadLetters``."""
         with self.lock:
-            self.counts["dead_letters"] += len(rows)
-            for offset, timestamp, value, header in sorted(rows, key=lambda row: row[1])[-DEAD_LETTERS:]:
-                named = {name: printable(content) for name, content in header}
-                source = [named.get(f"source_{part}", "?") for part in ("topic", "partition", "offset")]
-                raw = value or b""
-                letter = ShownDeadLetter(
-                    id=f"{batch.partition.index}-{offset}",
-                    time=timestamp,
-                    reason=named.get("reason", ""),
-                    detail=named.get("detail", ""),
-                    source="{}[{}]@{}".format(*source),
-                    value=printable(raw),
-                    bytes=len(raw),
-                )
-                self.dead.append(letter)
-            self.dead = sorted(self.dead, key=lambda letter: letter.time)[-DEAD_LETTERS:]
+            self.counts["dead_letters"] += self._dead.take(batch)
+
+    @property
+    def dead(self) -> list[ShownDeadLetter]:
+        """The dead letters that the page lists, the newest last."""
+        return self._dead.letters()
 
     def start_reading(self) -> None:
         """From now on the board holds a part of what the topics hold already; see ``report_reading``.
@@ -289,6 +259,7 @@ class Board:
                 track.version += 1
             now = self.clock()
             self._note_reading(now)
+            self._dead.next_round()
             if not self.samples or now - self.samples[-1].at >= SAMPLE_SECONDS:
                 lanes = {lane: self.quality(lane) for lane in self.lanes()}
                 rates = self.pulse.records.rate(now), self.pulse.forecasts.rate(now)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from streamcast.consumers.transport import Batch, Partition, Positions, Reader, TransportError
-from streamcast.page.board import DEAD_LETTERS, Board
+from streamcast.page.board import Board
+from streamcast.page.dead_letters import DEAD_LETTERS
 
 _CHUNK: Final = 20_000
 _OLD_DEAD_LETTERS: Final = 4 * DEAD_LETTERS  # offsets: the marks of transactions take some

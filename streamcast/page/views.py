@@ -104,7 +104,7 @@ def trend(board: Board) -> list[View]:
 def dead_letters(board: Board) -> list[Any]:
     """The last dead letters, newest first."""
     with board.lock:
-        return list(board.dead)[::-1]
+        return board.dead[::-1]
 
 
 def ranking(board: Board, query: str, sort: str) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from streamcast.page.board import DEAD_LETTERS, SAMPLE_SECONDS, TREND_SAMPLES, Board
+from streamcast.page.board import SAMPLE_SECONDS, TREND_SAMPLES, Board
+from streamcast.page.dead_letters import DEAD_LETTERS
 from streamcast.page.pulse import RATE_SECONDS
 from streamcast.page.track import MOST_ANOMALIES
 from streamcast.topics.split_keys import split_sentence

@@ -24,8 +24,12 @@ export function showTimesIn(name) {
 }
 showTimesIn("UTC");
 
-// What a clock in the zone shows, such as 2026-11-01T12:00:00.000. Plotly draws text as it is, but numbers in local time.
+// Whether a number is a time that JavaScript can show: producers choose the timestamps of their records.
+const isTime = (milliseconds) => Number.isFinite(milliseconds) && Math.abs(milliseconds) <= 8.64e15;
+
+// What a clock in the zone shows, such as 2026-11-01T12:00:00.000; null for a number that is no time. Plotly draws text as it is, but numbers in local time.
 export function wallClock(milliseconds) {
+  if (!isTime(milliseconds)) return null;
   const read = Object.fromEntries(fields.formatToParts(milliseconds).map(({ type, value }) => [type, Number(value)]));
   const shown = Date.UTC(read.year, read.month - 1, read.day, read.hour, read.minute, read.second, new Date(milliseconds).getUTCMilliseconds());
   return new Date(shown).toISOString().slice(0, -1);
@@ -43,8 +47,8 @@ export const counted = (value, noun, form = count) => `${form(value)} ${plural(v
 export const rounded = (value) => (given(value) ? exact(Number(value.toPrecision(3))) : unknown);
 export const ratio = (value) => (given(value) ? value.toFixed(2) : unknown);
 export const percent = (value) => (given(value) ? `${Math.round(value * 100)} %` : unknown);
-export const time = (milliseconds) => (given(milliseconds) ? clock.format(milliseconds) : unknown);
-export const instant = (milliseconds) => (given(milliseconds) ? `${date(milliseconds)}, ${time(milliseconds)}` : unknown);
+export const time = (milliseconds) => (isTime(milliseconds) ? clock.format(milliseconds) : unknown);
+export const instant = (milliseconds) => (isTime(milliseconds) ? `${date(milliseconds)}, ${time(milliseconds)}` : unknown);
 
 // A date as the axis of a chart has it, such as 1 Sep 2026.
 function date(milliseconds) {
@@ -94,6 +98,17 @@ export function rarity(share) {
 
 // How long before the newest forecast of all series a bar was; a tile is narrow, so days are a letter.
 export const ago = (at, { watermark }) => (watermark > at ? `${duration((watermark - at) / 1000).replace("days", "d")} ago` : "now");
+
+// Do each of these; the error of one goes to the console and does not keep the others from being done.
+export function each(...parts) {
+  for (const one of parts) {
+    try {
+      one();
+    } catch (error) {
+      reportError(error);
+    }
+  }
+}
 
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

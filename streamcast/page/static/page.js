@@ -1,7 +1,7 @@
 // The page: a stream of events comes in; the last message and the address bar decide what is shown.
 // Addresses: #/?query=…&sort=…&page=… for the wall, #/series/<key> for one series.
 
-import { compact, count, counted, draw, duration, here, incomparable, instant, line, make, named, percent, plural, ratio, rounded, short, showTimesIn, time, unknown, unread, zone } from "./format.js";
+import { compact, count, counted, draw, duration, each, here, incomparable, instant, line, make, named, percent, plural, ratio, rounded, short, showTimesIn, time, unknown, unread, zone } from "./format.js";
 import { Detail } from "./detail.js";
 import { explainEmpty, Wall } from "./wall.js";
 
@@ -114,18 +114,20 @@ function show(message) {
   if (fresh) ({ sizes, trend } = message);
   if (stats.reading !== null) trend = [];
   else if (!fresh && stats.now && stats.now.at !== trend.at(-1)?.at) trend = [...trend, stats.now].slice(-sizes.trend);
-  offerZones();
-  showState();
-  showStrip();
-  showLanes();
   if (message.dead_letters) letters = message.dead_letters;
-  if (message.dead_letters || turned) showDeadLetters();
-  wall.update(message.wall, sizes, stats, look.sort);
-  showPager(message.wall);
-  neighbours();
-  if ("series" in message) detail.update(message.series, fresh, stats, sizes);
   if (message.windows) windows = message.windows;
-  if (message.windows) document.querySelectorAll("[data-window]").forEach(explain);
+  each(
+    offerZones,
+    showState,
+    showStrip,
+    showLanes,
+    () => (message.dead_letters || turned) && showDeadLetters(),
+    () => wall.update(message.wall, sizes, stats, look.sort),
+    () => showPager(message.wall),
+    neighbours,
+    () => "series" in message && detail.update(message.series, fresh, stats, sizes),
+    () => message.windows && document.querySelectorAll("[data-window]").forEach(explain),
+  );
   if (stats.reading === null && stats.series === 1 && wall.order.length === 1 && look.key === null && !look.query && !show.alone) {
     show.alone = true;
     location.replace(`#/series/${encodeURIComponent(wall.order[0])}`);
@@ -327,9 +329,7 @@ function showZone() {
     part("zone").value = "UTC";
     showTimesIn("UTC");
   }
-  showState();
-  showDeadLetters();
-  if (look.key !== null && detail.drawn) detail.render();
+  each(showState, showDeadLetters, () => look.key !== null && detail.drawn && detail.render());
 }
 
 // Keyboard and pointer.

@@ -1,6 +1,6 @@
 // The wall: one small chart per series, all with the same number of bars, each with its own scale.
 
-import { ago, anomaly, count, draw, duration, incomparable, lateness, line, make, named, percent, ratio, unread } from "./format.js";
+import { ago, anomaly, count, draw, duration, each, incomparable, lateness, line, make, named, percent, ratio, unread } from "./format.js";
 
 const WIDTH = 180;
 const HEIGHT = 54;
@@ -27,9 +27,9 @@ export class Wall {
     const turned = stats.ended !== this.stats?.ended || isRead(stats) !== isRead(this.stats ?? stats);
     const later = stats.watermark !== this.stats?.watermark;
     this.stats = stats;
-    for (const { tile } of this.tiles.values()) if (turned || (later && tile.anomaly)) this.paint(tile);
+    const old = [...this.tiles.values()].map(({ tile }) => tile).filter((tile) => turned || (later && tile.anomaly));
     if (wall.order) this.order = wall.order;
-    for (const tile of wall.tiles) this.paint(tile);
+    each(...[...old, ...wall.tiles].map((tile) => () => this.paint(tile)));
     if (!this.held()) this.arrange();
     const keep = new Set([...this.order, ...Array.from(this.list.children, (item) => item.dataset.key)]);
     for (const key of this.tiles.keys()) if (!keep.has(key)) this.tiles.delete(key);

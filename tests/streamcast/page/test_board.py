@@ -22,6 +22,7 @@ from streamcast.spec.durations import DAY_MS
 from streamcast.spec.model_spec import Aggregate, Column, SeriesSpec
 from streamcast.spec.zero import zero_spec
 from streamcast.topics.names import MOST_LANES
+from streamcast.topics.observations import LATEST_MS
 from streamcast.wording import naive_name
 
 
@@ -398,6 +399,35 @@ def test_a_dead_letter_is_shown_as_text_without_control_characters(board: Board)
     assert (newest.bytes, newest.reason, newest.detail) == (910, "json", "bad \\x07 bytes")
     assert newest.source == "observations[0]@17"
     assert board.counts["dead_letters"] == 70
+
+
+@pytest.mark.parametrize("far", [2**63 - 1, LATEST_MS, START + 30 * DAY_MS])
+def test_a_dead_letter_from_the_future_makes_way_for_those_that_come_after_it(board: Board, far: int) -> None:
+    partition = Partition("dead-letters", 0)
+    for offset, timestamp in enumerate([far, *[START] * 50]):
+        letter = b"far" if timestamp == far else b"%d" % offset
+        board.take_dead_letters(Batch(partition, [offset], [timestamp], [None], [letter], offset + 1))
+        assert views.dead_letters(board)[0].value == letter.decode()
+    assert [letter.value for letter in views.dead_letters(board)] == [str(offset) for offset in range(50, 0, -1)]
+
+
+def test_the_dead_letters_of_all_partitions_are_listed_however_old_their_times_are(board: Board) -> None:
+    """At the start partitions are read one after the other, each to its end, maybe in several batches."""
+    for number in range(3):
+        for first in (0, 100):
+            offsets = range(first, first + 100)
+            values = [b"%d at %d" % (number, offset) for offset in offsets]
+            times = [START - number * DAY_MS] * 100
+            board.take_dead_letters(
+                Batch(Partition("dead-letters", number), offsets, times, [None] * 100, values, first + 100)
+            )
+    shown = [letter.value for letter in views.dead_letters(board)]
+    assert len(shown) == 50
+    assert set(shown[:3]) == {"0 at 199", "1 at 199", "2 at 199"}
+    assert {text.split()[0] for text in shown} == {"0", "1", "2"}
+    board.score()
+    board.take_dead_letters(Batch(Partition("dead-letters", 1), [200], [0], [None], [b"new"], 201))
+    assert views.dead_letters(board)[0].value == "new"
 
 
 def test_silence_is_measured_from_the_last_record(board: Board, clock: HandClock) -> None:
