@@ -67,7 +67,8 @@ _MARK: Final = "The bars that are marked as anomalies"
 _BEHIND: Final = _of(
     ["number", "null"],
     "Bars from the champion's newest forecast of this series to the newest forecast of all series; hours in which the"
-    " series never has a value do not count. null while it has no forecast.",
+    " series never has a value do not count. null while it has no forecast. Negative where its forecast is further"
+    " ahead of the clock than the model's `max_ahead` allows: that one does not count as the newest of all series.",
 )
 _CLOSED: Final = _of("boolean", "Whether it has no newer forecast only because it never has a value in these hours.")
 _QUALITY: Final[Schema] = {

@@ -29,7 +29,7 @@ from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.model_spec import ANOMALOUS, SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead
 from streamcast.topics.names import MOST_LANES
-from streamcast.topics.observations import LONGEST_KEY, Decoder
+from streamcast.topics.observations import EARLIEST_MS, LATEST_MS, LONGEST_KEY, Decoder
 
 _MOST_NUMBERS: Final = 20_000
 _LONGEST_PROBLEM: Final = 2_000
@@ -79,7 +79,7 @@ class Sample:
 
     ``reported`` says whether the accuracy is the service's own; of the champion's outcomes in it, ``trained_outcomes``
     are of forecasts that reach into the data that its model was trained on.  ``anomalous`` is the number of series with
-    a recent anomaly.
+    a recent anomaly, ``ahead`` that of series whose newest forecast is further ahead than is credible.
     """
 
     at: float
@@ -89,6 +89,7 @@ class Sample:
     reported: bool
     trained_outcomes: int
     anomalous: int
+    ahead: int
     service: Numbers | None
 
 
@@ -126,6 +127,7 @@ class Board:
         bars: int = 512,
         max_forecasts: int = 200_000,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.spec, self.season, self.champion, self.zone = spec, season, champion, zone
         self.scored, self.reach = tuple(scored), reach
@@ -140,7 +142,7 @@ class Board:
         self.models: dict[str, str] = {}
         self._dead = DeadLetters()
         self.samples: deque[Sample] = deque(maxlen=TREND_SAMPLES)
-        self.pulse = Pulse(spec, clock)
+        self.pulse = Pulse(spec, clock, now)
         self.counts = Counter[str]()
         self.trouble: str | None = None
         self.stopped: list[str] = []
@@ -265,7 +267,8 @@ class Board:
                 rates = self.pulse.records.rate(now), self.pulse.forecasts.rate(now)
                 reported, trained = self.is_reported(), self._counted_trained_outcomes()
                 anomalous = sum(map(self._has_recent_anomaly, self.tracks.values()))
-                self.samples.append(Sample(now, *rates, lanes, reported, trained, anomalous, self._service))
+                ahead = sum(self.behind(track) < 0 for track in self.tracks.values())
+                self.samples.append(Sample(now, *rates, lanes, reported, trained, anomalous, ahead, self._service))
 
     def kept_forecasts(self) -> int:
         """How many forecasts of a series and lane are kept."""
@@ -303,7 +306,8 @@ class Board:
     def behind(self, track: Track) -> float:
         """Bars from the series' newest forecast to the newest of all series; infinite while it has none.
 
-        Closed bars do not count, as scoring found them.
+        Closed bars do not count, as scoring found them.  It is negative where the series is further ahead than is
+        credible; see ``Pulse``.
         """
         forecasts = track.forecasts.get(self.champion)
         if not forecasts or self.pulse.watermark is None:
@@ -335,7 +339,7 @@ class Board:
 
     def _has_recent_anomaly(self, track: Track) -> bool:
         found, watermark = self.newest_anomaly(track), self.pulse.watermark
-        return found is not None and watermark is not None and found.bar > watermark - RECENT_BARS
+        return found is not None and watermark is not None and watermark - RECENT_BARS < found.bar <= watermark
 
     def unserved(self) -> float:
         """Seconds since the service last reported its numbers."""
@@ -397,6 +401,7 @@ class Board:
         cutoff = self.spec.grid.bar(message.cutoff)
         if (
             message.freq_ms != (None if self.spec.calendar else self.spec.freq)
+            or not EARLIEST_MS <= message.cutoff <= LATEST_MS
             or self.label(cutoff) != message.cutoff
             or values.ndim != 2
             or not 0 < values.size <= _MOST_NUMBERS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -54,35 +55,70 @@ class Flow:
         return sum(records for when, records in self.lately if now - when <= RATE_SECONDS) / RATE_SECONDS
 
 
-class Pulse:
-    """When records and forecasts came, and up to which bar of the data; ``clock`` returns seconds that only grow.
+@dataclass(slots=True)
+class Newest:
+    """The newest bar of many series, and the newest that is credible: one wrong time must not move all series' now."""
 
-    ``newest_bar`` is the newest bar of all records, ``watermark`` the newest cutoff of all forecasts.
+    credible: int | None = None
+    beyond: int | None = None
+
+    def take(self, bars: Sequence[int], limit: int) -> None:
+        """Take bars that came; those after ``limit`` are not credible."""
+        near = [bar for bar in bars if bar <= limit]
+        if near:
+            self.credible = max(near) if self.credible is None else max(self.credible, *near)
+        if bars:
+            self.beyond = max(bars) if self.beyond is None else max(self.beyond, *bars)
+
+    @property
+    def bar(self) -> int | None:
+        """The newest credible bar; the newest of all where none is, as of data that lies in the future as a whole."""
+        return self.beyond if self.credible is None else self.credible
+
+
+class Pulse:
+    """When records and forecasts came, and up to which bar of the data.
+
+    ``clock`` returns seconds that only grow, ``now`` the time (epoch seconds).  ``newest_bar`` is the newest bar of all
+    records, ``watermark`` the newest cutoff of all forecasts; neither counts a bar that is further ahead than
+    ``max_ahead`` of the time and of the newest bar, unless there is no other.
     """
 
-    def __init__(self, spec: SeriesSpec, clock: Callable[[], float]) -> None:
-        self._spec, self._clock, self._started = spec, clock, clock()
+    def __init__(self, spec: SeriesSpec, clock: Callable[[], float], now: Callable[[], float] = time.time) -> None:
+        self._spec, self._clock, self._now, self._started = spec, clock, now, clock()
         self.records, self.forecasts = Flow(), Flow()
-        self.newest_bar: int | None = None
-        self.watermark: int | None = None
+        self._newest_record, self._newest_forecast = Newest(), Newest()
         self.unanswered_since: float | None = None
         self._first_bar: int | None = None
         self._written_ms = 0
+
+    @property
+    def newest_bar(self) -> int | None:
+        """The newest bar of all records; None before the first."""
+        return self._newest_record.bar
+
+    @property
+    def watermark(self) -> int | None:
+        """The newest cutoff of all forecasts; None before the first."""
+        return self._newest_forecast.bar
 
     def take_records(self, timestamps: Sequence[int], bars: Sequence[int]) -> None:
         """Count records by their Kafka timestamps (epoch ms); ``bars`` are those of the readable ones."""
         self.records.count(self._clock(), len(timestamps))
         if bars:
-            self.newest_bar = _newest(self.newest_bar, bars)
+            limit_ms = self._limit_ms(self._newest_record)
+            self._newest_record.take(bars, self._spec.grid.bar(limit_ms))
             self._first_bar = min(bars) if self._first_bar is None else self._first_bar
             self._note_answers()
-            self._written_ms = int(timestamps[-1])
+            written = [stamp for stamp in timestamps if stamp <= limit_ms]
+            if written or self._newest_record.credible is None:
+                self._written_ms = int((written or timestamps)[-1])
 
     def take_forecasts(self, records: int, cutoffs: Sequence[int]) -> None:
         """Count records; ``cutoffs`` are the bars from which the forecasts among them were made."""
         self.forecasts.count(self._clock(), records)
         if cutoffs:
-            self.watermark = _newest(self.watermark, cutoffs)
+            self._newest_forecast.take(cutoffs, self._spec.grid.bar(self._limit_ms(self._newest_forecast)))
         self._note_answers()
 
     def forget_rates(self) -> None:
@@ -130,6 +166,9 @@ class Pulse:
         elif self.unanswered_since is None:
             self.unanswered_since = self._clock()
 
-
-def _newest(known: int | None, bars: Sequence[int]) -> int:
-    return max(bars) if known is None else max(known, *bars)
+    def _limit_ms(self, newest: Newest) -> int:
+        """The last credible time: ``max_ahead`` after now, or after the newest, as replays may go there."""
+        now_ms = int(self._now() * 1000)
+        if newest.credible is not None:
+            now_ms = max(now_ms, self._spec.grid.start(newest.credible))
+        return now_ms + max(self._spec.max_ahead, self._spec.freq)

@@ -60,6 +60,7 @@ def stats(board: Board) -> View:
             "unreadable": board.counts["unreadable"],
             "skipped": board.counts["skipped"],
             "anomalous": newest.anomalous if newest else 0,
+            "ahead": newest.ahead if newest else 0,
             "late": (board.service() or {}).get("late_records") or 0,
             "target": board.spec.target,
             "freq": board.spec.freq,

@@ -35,7 +35,8 @@ def windows(board: Board) -> Mapping[str, str]:
         "series_relative": f"{error}, of this series over {newest} ({which}).",
         "series_coverage": f"{inside}, of this series over {newest} ({which}).",
         "behind": "From the newest forecast of this series to the newest of all series, in the time of the data. Hours"
-        " in which this series never has a value do not count; one bar is not late yet.",
+        " in which this series never has a value do not count; one bar is not late yet. A forecast further ahead of the"
+        " clock than the model's max_ahead counts for its own series only: its times are wrong, or the clock is.",
         "warming": "The series has fewer bars in its partition than its model reads: its forecasts are made from less"
         " than the model was trained with, and count in no number until it is warm.",
         "anomaly": _anomaly(board),

@@ -145,7 +145,7 @@ export class Detail {
       ...(this.stats.nominal === 0 ? [] : [["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"]]),
       ["over", `${this.stats.series_scope}, ${this.stats.steps}`, false, "series_relative"],
       ...this.anomalyFacts(),
-      ["forecast", lateness(this.series, this.stats), this.series.behind > 1 && !this.stats.ended && this.stats.reading === null, "behind"],
+      ["forecast", lateness(this.series, this.stats), (this.series.behind < 0 || (this.series.behind > 1 && !this.stats.ended)) && this.stats.reading === null, "behind"],
     ];
     this.part("facts").replaceChildren(
       ...facts.map(([name, value, bad, field]) => make("div", { "data-window": field }, make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value))),

@@ -74,10 +74,11 @@ export function incomparable({ compared, outcomes }) {
 // Whether the coverage is clearly below the nominal one.
 export const short = (coverage, nominal) => given(coverage) && given(nominal) && coverage < nominal - 0.15;
 
-// How far a series is behind the newest forecast of all, closed hours left out.
+// How far a series is behind the newest forecast of all, closed hours left out; or ahead of all that is credible.
 export function lateness({ behind, in_closed_hours: closed }, { freq, ended, reading }) {
   if (given(reading)) return unread;
   if (behind === null) return "no forecast yet";
+  if (behind < 0) return `${duration((-behind * freq) / 1000)} ahead of the others`;
   if (!behind) return closed ? "up to date, in closed hours" : "up to date";
   if (behind === 1 && !ended) return "up to date"; // its bar may still come
   const span = duration((behind * freq) / 1000);

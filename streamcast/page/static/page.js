@@ -196,7 +196,7 @@ function showStrip() {
     ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? (now.latency_p50_ms === null ? "no new record yet" : `median ${rounded(now.latency_p50_ms)} ms`), "latency_p99_ms", false, stats.reading === null ? stats.latency_scope : ""],
     ["Lag", compact(now.lag_records), plural(now.lag_records, "record"), served ?? (now.lag_records ? "waiting in the input topic" : stats.ended ? "all answered" : "keeping up"), "lag_records"],
     ["Throughput", compact(now.records_rate), "records/s", stats.ended ? "the data has ended" : stats.reading !== null ? "not known yet" : `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
-    ["Series", count(stats.series), "", `${counted(stats.records, "record", compact)} read`, "series", false, [unusual(), leftOut()].filter(Boolean).join("\n")],
+    ["Series", count(stats.series), "", `${counted(stats.records, "record", compact)} read`, "series", false, [unusual(), ahead(), leftOut()].filter(Boolean).join("\n")],
   ];
   const strip = part("strip");
   if (!strip.childElementCount) strip.append(...figures.map(([name, , , , field]) => figure(name, field)));
@@ -218,6 +218,11 @@ function figure(name, field) {
 // How many series have a recent anomaly; nothing while none has, or the newest bars are not known.
 function unusual() {
   return stats.reading === null && stats.anomalous ? `${count(stats.anomalous)} with an anomaly in the newest ${sizes.tile_bars} bars` : "";
+}
+
+// How many series have forecasts further ahead than is credible, which no other series is compared with.
+function ahead() {
+  return stats.reading === null && stats.ahead ? `${count(stats.ahead)} series ahead of the clock` : "";
 }
 
 // Which records are on no chart, a line each.

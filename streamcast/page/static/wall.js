@@ -51,8 +51,9 @@ export class Wall {
     else if (tile.relative !== null) error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
     else error.textContent = tile.compared ? "naive's error is 0" : "no naive yet"; // a tile is narrow
     const unusual = this.tellsAnomaly(tile);
-    late.className = unusual ? "unusual" : tile.behind > 1 && isLate(tile, this.stats) ? "late" : "";
-    late.dataset.window = unusual ? "anomaly" : isLate(tile, this.stats) || tile.in_closed_hours ? "behind" : "series_coverage";
+    const wrong = isAhead(tile) || (tile.behind > 1 && isLate(tile, this.stats));
+    late.className = unusual ? "unusual" : wrong ? "late" : "";
+    late.dataset.window = unusual ? "anomaly" : isAhead(tile) || isLate(tile, this.stats) || tile.in_closed_hours ? "behind" : "series_coverage";
     late.textContent = unusual ? `anomaly ${ago(tile.anomaly.at, this.stats)}` : remark(tile, this.stats);
     item.classList.toggle("anomalous", unusual);
     item.classList.toggle("silent", isLate(tile, this.stats));
@@ -65,6 +66,7 @@ export class Wall {
   tellsAnomaly(tile) {
     if (!tile.anomaly || !isRead(this.stats)) return false;
     if (this.sort === "anomaly") return true;
+    if (isAhead(tile)) return false;
     return !isLate(tile, this.stats) && this.stats.watermark - tile.anomaly.at < this.sizes.tile_bars * this.stats.freq;
   }
 }
@@ -105,12 +107,16 @@ const isRead = ({ reading }) => reading === null;
 // Whether forecasts of the series are missing: one bar may still come, and a replay's series may end at different times.
 const isLate = ({ behind }, stats) => isRead(stats) && (behind === null || (behind > 1 && !stats.ended));
 
+// Whether the series' forecasts are further ahead than is credible.
+const isAhead = ({ behind }) => behind !== null && behind < 0;
+
 // Whether the series has too few bars for its model: its forecasts do not count yet.
 const isWarming = ({ warm }) => warm === false;
 
 function remark(tile, stats) {
   if (isLate(tile, stats)) return lateness(tile, stats);
   if (!isRead(stats)) return "";
+  if (isAhead(tile)) return `${duration((-tile.behind * stats.freq) / 1000)} ahead`; // a tile is narrow
   if (tile.in_closed_hours) return "closed";
   if (isWarming(tile)) return "warming up";
   return stats.nominal === 0 ? "" : `${percent(tile.coverage)} inside`;

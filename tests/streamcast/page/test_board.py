@@ -333,6 +333,9 @@ NOT_FORECASTS = {
     "quantiles out of order": forecast("k", START, {"0.9": [1.0], "0.1": [1.0]}),
     "a level that is no number": forecast("k", START, {"high": [1.0]}),
     "a cutoff beyond all numbers": forecast("k", START, {"0.5": [1.0]}).replace(str(START).encode(), b"1" + b"0" * 400),
+    "a cutoff after the year 9999": forecast("k", START, {"0.5": [1.0]}).replace(
+        str(START).encode(), str((2**63 - 1) // FREQ * FREQ).encode()
+    ),
     "too many numbers": forecast("k", START, {"0.5": [1.0] * 20_001}),
     "an anomaly that is no share": forecast("k", START, {"0.5": [1.0]}, anomaly=1.5),
     "an anomaly below all shares": forecast("k", START, {"0.5": [1.0]}, anomaly=-0.1),
@@ -475,6 +478,72 @@ def test_ticks_of_an_open_bar_wait_for_no_forecast(clock: HandClock) -> None:
         board.take_records(batch(RECORDS, record("a", bar, 1.0)))
         clock.now += 9
         assert board.pulse.unanswered() == waited
+
+
+def at(board: Board, key: str, *times: int, written: int | None = None) -> None:
+    """Give the board records of these times (epoch ms), and their forecasts; ``written`` is the Kafka timestamp."""
+    rows = [orjson.dumps({"key": key, "ts": time, "values": [1.0]}) for time in times]
+    count, stamps = len(rows), [time if written is None else written for time in times]
+    board.take_records(Batch(RECORDS, range(count), stamps, [None] * count, rows, count))
+    board.take_forecasts(batch(FORECASTS, *(forecast(key, time, {"0.5": [1.0]}) for time in times)))
+
+
+FAR = LATEST_MS - LATEST_MS % FREQ
+
+
+@pytest.fixture
+def today(clock: HandClock) -> Board:
+    """A board whose time is ``START``, and whose model's ``max_ahead`` is a day."""
+    return Board(SPEC.model_copy(update={"max_ahead": DAY_MS}), season=24, clock=clock, now=lambda: START / 1000)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_series_from_the_future_makes_no_other_late(today: Board, clock: HandClock, *, first: bool) -> None:
+    if first:
+        at(today, "far", FAR)
+        assert views.stats(today)["watermark"] == FAR, "there is no other yet"
+    at(today, "good", START - 2 * FREQ, START - FREQ)
+    at(today, "slow", START - 4 * FREQ)
+    if not first:
+        at(today, "far", FAR)
+    at(today, "good", START)
+    clock.now += 10
+    today.score()
+    stats, tiles = views.stats(today), {tile["key"]: tile for tile in views.tiles(today, list(today.tracks), {})}
+    assert (stats["watermark"], stats["ahead"], stats["replay"], stats["unanswered"]) == (START, 1, False, 0)
+    assert {key: tile["behind"] for key, tile in tiles.items()} == {
+        "good": 0, "slow": 4, "far": (START - FAR) // FREQ,
+    }  # fmt: skip
+    assert views.ranking(today, "", "late") == ["slow", "good", "far"]
+    detail = views.series(today, "far")
+    assert detail is not None
+    assert (detail["behind"] < 0, detail["in_closed_hours"]) == (True, False)
+
+
+def test_a_record_from_the_future_waits_for_no_other_forecast(today: Board, clock: HandClock) -> None:
+    at(today, "good", START - FREQ)
+    today.take_records(Batch(RECORDS, [0], [FAR], [None], [orjson.dumps({"key": "far", "ts": FAR, "values": [1]})], 1))
+    clock.now += 60
+    assert (today.pulse.unanswered(), today.pulse.is_replay()) == (0, False)
+    today.take_records(batch(RECORDS, record("good", 0, 1.0)))
+    clock.now += 60
+    assert today.pulse.unanswered() == 60
+
+
+def test_data_that_lies_in_the_future_or_passes_into_it_has_its_own_newest_bar(today: Board) -> None:
+    for day in range(4):
+        at(today, "a", *(START + day * DAY_MS + hour * 60 * FREQ for hour in range(24)))
+    assert views.stats(today)["watermark"] == START + 4 * DAY_MS - 60 * FREQ, "it came there step by step"
+    assert today.behind(today.tracks["a"]) == 0
+
+
+def test_data_of_another_age_is_behind_nothing(clock: HandClock) -> None:
+    spec = SPEC.model_copy(update={"max_ahead": DAY_MS})
+    board = Board(spec, season=24, clock=clock, now=lambda: (START - 900 * DAY_MS) / 1000)
+    at(board, "a", START, START + FREQ)
+    at(board, "b", START)
+    assert [board.behind(board.tracks[key]) for key in "ab"] == [0, 1]
+    assert views.stats(board)["watermark"] == START + FREQ
 
 
 @pytest.fixture
