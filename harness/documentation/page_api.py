@@ -19,7 +19,7 @@ import yaml
 from harness.feeder import FORECASTS, FREQ, RECORDS, START, forecast
 from streamcast.consumers.transport import Batch
 from streamcast.page import application, server, track, views
-from streamcast.page.board import MOST_CUTOFFS, RECENT_BARS, Board
+from streamcast.page.board import MOST_CUTOFFS, MOST_FORECAST_NUMBERS, RECENT_BARS, Board
 from streamcast.page.server import serve_dashboard
 from streamcast.spec.durations import DAY_MS
 from streamcast.spec.model_spec import Column, SeriesSpec
@@ -242,7 +242,9 @@ without a Kafka client. [openapi.yaml](openapi.yaml) describes them for programs
 
 **It is a view, not a record.** The page reads the topics about twice a second, keeps the newest of each series, and
 forgets them when it ends. At its start it reads the newest 200,000 records of a topic at most, and answers
-meanwhile. It keeps at most 20,000 series, fewer where seasons are long. A program that must see every forecast reads
+meanwhile. It keeps at most 20,000 series, fewer where seasons are long, and at most {cutoffs} forecasts of a
+series and lane. All forecasts together take at most about {forecast_mb:.0f} MB: with many series, or long horizons, it
+keeps fewer of each series, and then fewer series. A program that must see every forecast reads
 [the topic](messages.md#forecasts). The service's own numbers are in its [metrics](metrics.md), not here.
 
 **Stability.** What is described here stays; later versions may add fields. All else that the page serves is its own
@@ -252,7 +254,9 @@ and may change with any version, above all `/events`, the stream that the page i
 with any user name. The name in the URL must be an address, `localhost`, the machine's own name or `dashboard.name`.
 There is no CORS header: scripts of other sites cannot read the answers. All requests only read.
 
-**Limits.** {connections} connections, {of_client} from one client; {receipt:.0f} seconds for a request to arrive.
+**Limits.** {connections} connections, {of_client} from one client; {receipt:.0f} seconds for a request to arrive, and
+{answer:.0f} seconds for its answer to be read. Beyond the number of connections, an older one is closed for a new
+one: first one that waits for a request, of the client with the most. Nobody reads the body of a request.
 Ask for a series once in a second at most: no answer changes sooner, and each is computed when it is asked for.
 
 | status | when | body |
@@ -282,7 +286,8 @@ def page_api_page() -> str:
     found = {name: answer for name, (_, answer) in answers(small_board()).items()}
     head = _HEAD.format(
         page=views.PAGE, connections=server.MOST_CONNECTIONS, of_client=server.MOST_OF_CLIENT,
-        receipt=server._RECEIPT_SECONDS, query=application.LONGEST_QUERY,
+        receipt=server._RECEIPT_SECONDS, answer=server._ANSWER_SECONDS,
+        cutoffs=MOST_CUTOFFS, forecast_mb=8 * MOST_FORECAST_NUMBERS / 1e6, query=application.LONGEST_QUERY,
     )  # fmt: skip
     lines = [
         head,

@@ -47,6 +47,9 @@ MOST_CUTOFFS: Final = 96
 _MOST_BARS: Final = 16_000_000
 """Bars kept of all series, 16 bytes each."""
 
+MOST_FORECAST_NUMBERS: Final = 32_000_000
+"""Numbers kept of all forecasts, 8 bytes each."""
+
 _Bars = TypeVar("_Bars", int, Bars)
 
 Numbers = Mapping[str, float | None]
@@ -102,8 +105,9 @@ class Board:
     ``trained_until`` (epoch ms), ``zone`` is the series' time zone.  ``anomalous`` is the anomaly from which on a bar
     of a lane is marked (``ModelSpec.anomalous``; 0.997 for lanes that it does not name).  The page shows ``bars`` bars
     of a series; the board keeps as many as seasonal naive needs too, at most ``max_series`` series (fewer where seasons
-    are long; a new one replaces the one silent for longest), and about ``max_forecasts`` forecasts in all; ``clock``
-    returns seconds that only grow.
+    are long; a new one replaces the one silent for longest), and forecasts of at most ``max_numbers`` numbers of 8
+    bytes in all: of more series, or of longer horizons, it keeps fewer forecasts each, and then fewer series.
+    ``clock`` returns seconds that only grow, ``now`` the time (epoch seconds).
 
     The service keeps a state of a series in each partition that has records of its key, and so does the board.
     ``tracks`` has one for each key, that of the partition with the most records; ``split`` names the partitions of the
@@ -125,7 +129,7 @@ class Board:
         anomalous: Mapping[str, float] | None = None,
         max_series: int = 20_000,
         bars: int = 512,
-        max_forecasts: int = 200_000,
+        max_numbers: int = MOST_FORECAST_NUMBERS,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -156,7 +160,8 @@ class Board:
         past = min(reach or seasons, seasons)
         self._kept_bars = max(bars, past + MOST_CUTOFFS + max(scored, default=0) + spec.open_bars)
         self.max_series = max(1, min(max_series, _MOST_BARS // self._kept_bars))
-        self._max_forecasts = max_forecasts
+        self._max_numbers, self._numbers = max_numbers, 0
+        self._sizes: dict[str, int] = {}
         self._decoder = Decoder(spec, ahead)
         self._decode_forecast = msgspec.json.Decoder(_ForecastMessage).decode
         self._unscored: dict[str, None] = {}
@@ -272,7 +277,8 @@ class Board:
 
     def kept_forecasts(self) -> int:
         """How many forecasts of a series and lane are kept."""
-        return min(MOST_CUTOFFS, max(8, self._max_forecasts // max(len(self.models) * len(self._tracks), 1)))
+        each = sum(self._sizes.values()) * len(self._tracks)
+        return min(MOST_CUTOFFS, max(1, self._max_numbers // max(each, 1)))
 
     def lanes(self) -> Mapping[str, ServedLane]:
         """The lanes that the service says it runs, shadows among them; while it does not say, those with forecasts."""
@@ -382,6 +388,7 @@ class Board:
     def _forget(self, key: str, partition: int) -> None:
         """Forget a track; if it is the one of its key that is shown, another is shown when it is next heard."""
         track = self._tracks.pop((key, partition))
+        self._numbers -= track.numbers
         if self.tracks.get(key) is track:
             del self.tracks[key]
             self.split.pop(key, None)
@@ -413,11 +420,29 @@ class Board:
         ):
             raise ValueError(f"not a forecast of bars of {self.spec.bar}: {message.unique_id[:64]!r}")
         self.models[message.lane] = f"{message.model}@{message.model_version}"
+        self._make_room()
         track = self._track(message.unique_id, partition)
         forecast = Forecast(cutoff, levels, values, message.warm, message.anomaly)
+        self._sizes[message.lane] = forecast.numbers
+        self._numbers -= track.numbers
         track.add_forecast(message.lane, forecast, self.kept_forecasts(), self.anomalous(message.lane))
+        self._numbers += track.numbers
         self._unscored[message.unique_id] = None
         return cutoff
+
+    def _make_room(self) -> None:
+        """Keep the forecasts within ``max_numbers``: fewer of all series, quiet ones too, and then fewer series."""
+        if self._numbers <= self._max_numbers:
+            return
+        most = self.kept_forecasts()
+        for (key, _), track in self._tracks.items():
+            if track.trim_forecasts(most) and self.tracks.get(key) is track:
+                self._unscored[key] = None
+        self._numbers = sum(track.numbers for track in self._tracks.values())
+        if self._numbers > self._max_numbers:
+            room = self._max_numbers - self._max_numbers // 8  # the next pass over all series is not due at once
+            while self._numbers > room and self._tracks:
+                self._forget(*next(iter(self._tracks)))
 
     def _counted_trained_outcomes(self) -> int:
         if self.is_reported():

@@ -24,6 +24,8 @@ Flags = NDArray[np.bool_]
 
 _NO_BAR = -(2**62)
 _REGULAR = 0.8
+_BESIDE_VALUES = 32
+"""What a forecast takes in memory beside its values, in numbers of 8 bytes."""
 MOST_ANOMALIES = 16
 """Anomalies kept of a series and lane."""
 
@@ -46,6 +48,11 @@ class Forecast(NamedTuple):
     values: Floats
     warm: bool
     anomaly: float | None = None
+
+    @property
+    def numbers(self) -> int:
+        """The numbers of 8 bytes that it takes in memory."""
+        return self.values.size + _BESIDE_VALUES
 
     @property
     def middle(self) -> int:
@@ -101,12 +108,13 @@ class Track:
     """The last T bars of one series, and its last forecasts by lane.
 
     ``ticks`` makes bars of ticks; without it a record is a whole bar (the first counts).
-    ``partition`` is the one of its records; ``records`` counts those that were added.
+    ``partition`` is the one of its records; ``records`` counts those that were added, ``numbers`` is the memory
+    of its forecasts in numbers of 8 bytes.
     """
 
     __slots__ = (
-        "_bars_T", "_open_P", "_ticks", "_values_T", "anomalies", "forecasts", "newest", "partition", "records",
-        "version",
+        "_bars_T", "_open_P", "_ticks", "_values_T", "anomalies", "forecasts", "newest", "numbers", "partition",
+        "records", "version",
     )  # fmt: skip
 
     def __init__(self, bars: int, ticks: Ticks | None = None, partition: int = 0) -> None:
@@ -117,6 +125,7 @@ class Track:
         self._open_P: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self.newest: int | None = None
         self.forecasts: dict[str, deque[Forecast]] = {}
+        self.numbers = 0
         self.anomalies: dict[str, list[Anomaly]] = {}
         self.version = 0
 
@@ -159,12 +168,23 @@ class Track:
         if kept and forecast.cutoff < kept[-1].cutoff:
             return
         if kept and forecast.cutoff == kept[-1].cutoff:
-            kept.pop()
+            self.numbers -= kept.pop().numbers
         kept.append(forecast)
-        while len(kept) > most:
-            kept.popleft()
+        self.numbers += forecast.numbers
+        self._trim(kept, most)
         self._note_anomaly(lane, forecast, anomalous)
         self.version += 1
+
+    def trim_forecasts(self, most: int) -> bool:
+        """Keep the newest ``most`` forecasts of each lane; whether there were more."""
+        before = self.numbers
+        for kept in self.forecasts.values():
+            self._trim(kept, most)
+        return self.numbers < before
+
+    def _trim(self, kept: deque[Forecast], most: int) -> None:
+        while len(kept) > most:
+            self.numbers -= kept.popleft().numbers
 
     def _note_anomaly(self, lane: str, forecast: Forecast, anomalous: float) -> None:
         if forecast.anomaly is not None and forecast.anomaly >= anomalous:

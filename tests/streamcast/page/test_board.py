@@ -253,12 +253,64 @@ def test_a_series_in_closed_hours_is_not_late_until_two_of_its_open_bars_are_mis
 
 
 def test_memory_is_bounded_in_series_bars_and_forecasts(clock: HandClock) -> None:
-    board = Board(SPEC, season=2, max_series=20, bars=16, max_forecasts=320, clock=clock)
+    board = Board(SPEC, season=2, max_series=20, bars=16, max_numbers=20 * 2 * 8 * (12 * 5 + 32), clock=clock)
     fill(board, Feeder(50, seed=1), 40)
     assert len(board.tracks) == 20
     assert len(board.sums) <= 20
     assert all(len(track.last(1000)[1]) <= 16 + 96 for track in board.tracks.values())
     assert max(len(kept) for track in board.tracks.values() for kept in track.forecasts.values()) <= 8
+
+
+def numbers_of(board: Board) -> int:
+    """The numbers of all forecasts that the board keeps."""
+    kept = (kept for track in board.tracks.values() for kept in track.forecasts.values())
+    return sum(forecast.values.size for forecasts in kept for forecast in forecasts)
+
+
+@pytest.mark.parametrize(("horizon", "forecasts"), [(12, 20), (336, 2)])
+def test_the_memory_of_forecasts_is_bounded_whatever_their_horizon(
+    clock: HandClock, horizon: int, forecasts: int
+) -> None:
+    board = Board(SPEC, season=2, max_numbers=60_000, clock=clock)
+    for bar in range(30):
+        for key in "abc":
+            quantiles = {str(level / 10): [level / 10] * horizon for level in range(1, 10)}
+            board.take_forecasts(batch(FORECASTS, forecast(key, START + bar * FREQ, quantiles)))
+            assert numbers_of(board) <= 60_000
+    assert board.kept_forecasts() >= forecasts
+    assert {len(track.forecasts["champion"]) for track in board.tracks.values()} == {min(board.kept_forecasts(), 30)}
+
+
+def test_series_that_are_silent_give_their_forecasts_to_new_ones(clock: HandClock) -> None:
+    board = Board(SPEC, season=2, max_numbers=8_000, clock=clock)
+    quantiles = {"0.1": [0.0] * 100, "0.9": [1.0] * 100}
+    for bar in range(30):
+        board.take_forecasts(batch(FORECASTS, forecast("silent", START + bar * FREQ, quantiles)))
+    alone = len(board.tracks["silent"].forecasts["champion"])
+    for number in range(10):
+        board.take_forecasts(batch(FORECASTS, forecast(f"new {number}", START, quantiles)))
+        assert numbers_of(board) <= 8_000
+    assert len(board.tracks) == 11
+    assert len(board.tracks["silent"].forecasts["champion"]) < alone
+    for number in range(100):
+        board.take_forecasts(batch(FORECASTS, forecast(f"more {number}", START, quantiles)))
+        board.score()
+        assert numbers_of(board) <= 8_000
+    assert "more 99" in board.tracks
+    assert "silent" not in board.tracks, "there are more series than forecasts that it may keep"
+    assert len(board.tracks) > 20
+
+
+def test_a_split_series_is_scored_after_its_other_partition_made_room(clock: HandClock) -> None:
+    board = Board(SPEC, season=2, max_numbers=1_000, clock=clock)
+    quantiles = {"0.5": [1.0] * 200}
+    for bar in range(20):
+        for number in (0, 1):
+            message = forecast("a", START + bar * FREQ, quantiles)
+            board.take_forecasts(in_partition(number, message, topic="forecasts"))
+            board.take_forecasts(in_partition(number, forecast(f"b {bar}", START, quantiles), topic="forecasts"))
+            board.score()
+            assert numbers_of(board) <= 1_000 + 200
 
 
 def test_series_with_a_long_season_are_scored_beside_seasonal_naive_and_fewer_are_kept(clock: HandClock) -> None:

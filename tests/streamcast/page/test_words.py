@@ -35,7 +35,7 @@ def test_naive_is_named_by_what_it_repeats(season: int, freq: str, expected: str
 
 
 def test_windows_follow_the_limits_of_the_board() -> None:
-    board = Board(SPEC, season=24, max_series=50, max_forecasts=1_000)
+    board = Board(SPEC, season=24, max_series=50, max_numbers=50 * 2 * 10 * (12 * 5 + 32))
     fill(board, Feeder(50), 2)
     found = words.windows(board)
     assert "at most 10 a lane" in found["series_relative"]
