@@ -19,7 +19,7 @@ from rich.text import Text
 from streamcast.app.commands import tables
 from streamcast.app.commands.files.reading import read_outcomes
 from streamcast.app.commands.tables import lean
-from streamcast.app.json_text import json_text
+from streamcast.app.json_text import print_json
 from streamcast.app.markup import escape
 from streamcast.app.moments import moment
 from streamcast.app.options.flags import elsewhere
@@ -71,7 +71,7 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
             }
             for m in found
         ]
-        console.print_json(json_text(rows), ensure_ascii=True)  # facts are under no hash: they may be a stranger's
+        print_json(console, rows)
         return 0
     if not found:
         console.print(
@@ -162,7 +162,7 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
         **{f"training {key}": value for key, value in _facts(model.facts).items()},
     }
     if as_json:
-        console.print_json(json_text(facts), ensure_ascii=True)
+        print_json(console, facts)
         return 0
     told = {name: _shown(value) for name, value in {**facts, **_readable(model)}.items() if value is not None}
     console.print(tables.facts(told))
@@ -228,7 +228,7 @@ def schema(folder: Path, reference: str, of: str, console: Console) -> int:
         found = schemas.forecast(spec)
     else:
         raise SpecError(f"--of is {of!r}: expected observation or forecast")
-    console.print_json(json_text(found))
+    print_json(console, found)
     return 0
 
 
@@ -250,7 +250,7 @@ def zoo(as_json: bool, as_markdown: bool, console: Console) -> int:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         found = [catalogue.measure(name) for name in progress.track(names, description="measuring")]
     if as_json:
-        console.print_json(json_text([asdict(model) for model in found]))
+        print_json(console, [asdict(model) for model in found])
     elif as_markdown:
         print(catalogue.page(found), end="")  # noqa: T201 a file's content, not a message
     else:
@@ -271,7 +271,7 @@ def advise(steps: int, resources: str, task: str, as_json: bool, console: Consol
             raise SpecError(f"--{name} is {value!r}: expected one of {', '.join(get_args(known))}")
     advice = advisor.advise(steps, cast("Resources", resources), cast("Task", task))
     if as_json:
-        console.print_json(json_text(asdict(advice)))
+        print_json(console, asdict(advice))
         return 0
     table = lean("profile", "recommends", "because")
     for opinion in advice.opinions:

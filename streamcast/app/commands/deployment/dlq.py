@@ -17,7 +17,7 @@ from rich.text import Text
 
 from streamcast.app.commands.deployment.connect import connection, new_reader, new_transport, partitions_of
 from streamcast.app.commands.tables import lean
-from streamcast.app.json_text import json_text
+from streamcast.app.json_text import print_json
 from streamcast.app.markup import escape
 from streamcast.app.moments import moment
 from streamcast.app.settings import Settings
@@ -129,7 +129,7 @@ def inspect(settings: Settings, wanted: Filter, limit: int, as_json: bool, conso
             }
             for x in found
         ]
-        console.print_json(json_text(rows), ensure_ascii=True)  # a terminal obeys some characters beyond ASCII, too
+        print_json(console, rows)
         return 0
     table = lean("time", "reason", "source", "detail", "value")
     for x in found:

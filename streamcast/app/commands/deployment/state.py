@@ -12,7 +12,7 @@ from streamcast.app.commands import tables
 from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, partitions_of
 from streamcast.app.commands.deployment.topics import require_topics
-from streamcast.app.json_text import json_text
+from streamcast.app.json_text import print_json
 from streamcast.app.markup import escape
 from streamcast.app.progress import counting
 from streamcast.app.settings import Settings
@@ -104,7 +104,7 @@ def _print(engine: Engine, partition: int, offset: int, key: str, as_json: bool,
         "sha256": engine.slab.digest(home, key),
     }
     if as_json:
-        console.print_json(json_text(facts))
+        print_json(console, facts)
         return 0
     console.print(tables.facts(facts))
     return 0

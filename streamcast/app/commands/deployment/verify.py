@@ -13,7 +13,7 @@ from rich.console import Console
 
 from streamcast.app.commands.deployment.connect import connection, new_reader
 from streamcast.app.commands.deployment.topics import require_topics
-from streamcast.app.json_text import json_text
+from streamcast.app.json_text import print_json
 from streamcast.app.markup import escape
 from streamcast.app.moments import span
 from streamcast.app.progress import compiling_said, counting
@@ -35,7 +35,7 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
     with compiling_said(), counting("records compared", Console(stderr=True)) as on_records:
         report = check(settings, lambda done: on_records(done, None))
     if as_json:
-        console.print_json(json_text(_facts(report)))
+        print_json(console, _facts(report))
     else:
         models = _models(settings)
         _print_findings(report, console)

@@ -15,7 +15,7 @@ from streamcast.app.commands.files.outputs import require_page, require_table, w
 from streamcast.app.commands.files.reading import mapping, read_outcomes, say
 from streamcast.app.commands.tables import lean
 from streamcast.app.frames import ANOMALY, ID, Names
-from streamcast.app.json_text import json_text
+from streamcast.app.json_text import print_json
 from streamcast.app.markup import escape
 from streamcast.app.moments import moment, span
 from streamcast.app.options.groups import BacktestOptions, Columns
@@ -90,7 +90,7 @@ def backtest(
     if as_json:
         tables = {"overall": report.rows(), "by_horizon": report.by_horizon(), "by_series": report.by_series()}
         told = {"forecasts": report.forecasts, "quality": facts_of(report.quality), "verdict": report.verdict()}
-        console.print_json(json_text({**tables, **told}))
+        print_json(console, {**tables, **told})
         return 0
     when = span(from_ms, history.last_observed_ms, timezone)
     _print(report, model.spec, len(history.keys), names.id_col or ID, when, console)
