@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -10,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from harness import ROOT
 from streamcast.app.cli import app
-from streamcast.app.json_text import json_text
+from streamcast.app.json_text import json_text, print_json
 
 
 def refused(constant: str) -> None:
@@ -43,10 +45,20 @@ def test_the_json_of_a_backtest_of_a_constant_series_is_json(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("folder", ["streamcast/app", "benchmarks"])
 def test_every_command_and_benchmark_writes_its_json_that_way(folder: str) -> None:
-    other = re.compile(r"print_json\((?!json_text\()|\.json(?:\.write_text\(|, )json\.dumps\(")
+    other = re.compile(r"\.print_json\(|\.json(?:\.write_text\(|, )json\.dumps\(")
     found = {
         f"{path.relative_to(ROOT)}: {match.group()}"
         for path in (ROOT / folder).rglob("*.py")
         for match in other.finditer(path.read_text(encoding="utf-8"))
     }
-    assert found <= {"benchmarks/claims/__main__.py: .json.write_text(json.dumps("}, "its values are texts"
+    the_one = "streamcast/app/json_text.py: .print_json("
+    of_texts = "benchmarks/claims/__main__.py: .json.write_text(json.dumps("
+    assert found <= {the_one, of_texts}, "use print_json and json_text of streamcast/app/json_text.py"
+
+
+def test_json_on_a_terminal_is_ascii() -> None:
+    """A terminal obeys some control characters beyond it, and a key may be a stranger's."""
+    out = io.StringIO()
+    print_json(Console(file=out), {"key": "é\x9b31m\x1b[0m"})
+    assert out.getvalue().isascii()
+    assert json.loads(out.getvalue()) == {"key": "é\x9b31m\x1b[0m"}
